@@ -1,0 +1,4 @@
+"""Helpers for the course: notebooks tell, helpers do.
+
+Data flows one way: paths -> corpus -> models -> activations -> vectors -> geometry | steering -> run.
+"""
