@@ -70,7 +70,7 @@ def capture_means(model: Model, texts: Sequence[str], *, skip: int = 50, blocks:
 
 
 def capture(model: Model, prompts: Sequence[Prompt], spans: Sequence[str], *, blocks: Sequence[int] | None = None,
-            cache: bool = False, max_tokens: int = 2048, side: str = "left") -> dict[str, Activations]:
+            cache: bool = False, max_tokens: int = 1024, side: str = "left") -> dict[str, Activations]:
     """Mean over each named span of each prompt at the given blocks (default all), by span name.
 
     Batches hold texts of like length and at most `max_tokens` tokens; a batch that does not fit in memory is halved.
