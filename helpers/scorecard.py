@@ -1,0 +1,90 @@
+"""The scorecard: paper, best open replications, yours; every number of yours with interval, n and baseline. JSON, Markdown, picture, terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from helpers.artifacts import write_bytes
+from helpers.corpus import read_table
+from helpers.errors import unknown
+from helpers.paths import DATA
+from helpers.stats import Estimate
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the scorecard; `verdict` is words, made from the numbers."""
+
+    id: str
+    title: str
+    paper: str
+    replications: str
+    ours: float
+    low: float
+    high: float
+    n: int
+    baseline: float | None
+    baseline_name: str
+    verdict: str
+    seconds: float
+
+
+def make_row(row_id: str, estimate: Estimate, *, seconds: float, baseline: float | None = None, baseline_name: str = "") -> Row:
+    """A row for one estimate. Without a baseline of its own, the upper end of the estimate's chance band is the baseline.
+
+    The verdict compares the interval with the chance band and with the no-model baseline; it never compares with the paper's number,
+    which comes from another model and another corpus.
+    """
+    reference = read_table(DATA / "reference_results.csv", ("id", "title", "paper", "replications")).set_index("id")
+    if row_id not in reference.index:
+        raise unknown("scorecard row", row_id, reference.index)
+    known = reference.loc[row_id].fillna("")
+    return Row(row_id, str(known.title), str(known.paper), str(known.replications), round(estimate.value, 4), round(estimate.low, 4), round(estimate.high, 4), estimate.n,
+               None if baseline is None and estimate.null is None else round(estimate.null[1] if baseline is None else baseline, 4),
+               baseline_name or estimate.null_name, _verdict(estimate, baseline, baseline_name), round(seconds, 1))
+
+
+def _verdict(estimate: Estimate, baseline: float | None, baseline_name: str) -> str:
+    parts = []
+    if estimate.null is not None:
+        parts.append("beyond chance" if estimate.low > estimate.null[1] else "above chance, interval overlaps" if estimate.value > estimate.null[1] else "within chance")
+    if baseline is not None:
+        parts.append(f"above {baseline_name}" if estimate.low > baseline else f"no better than {baseline_name}" if estimate.value <= baseline else f"not clearly above {baseline_name}")
+    return "; ".join(parts) or "measured"
+
+
+def write_scorecard(rows: Sequence[Row], folder: Path, *, heading: str) -> None:
+    """scorecard.json (a list of rows), scorecard.md and scorecard.png."""
+    write_bytes(folder / "scorecard.json", json.dumps([asdict(row) for row in rows], indent=1).encode())
+    lines = [f"# {heading}", "", "| what | paper | open replications | yours [95% interval], n | baseline | verdict |", "|---|---|---|---|---|---|"]
+    lines += [f"| {r.title} | {r.paper or '-'} | {r.replications or '-'} | {_ours(r)} | {_baseline(r)} | {r.verdict} |" for r in rows]
+    write_bytes(folder / "scorecard.md", ("\n".join(lines) + "\n").encode())
+    from helpers import plots  # drawing is the last thing a run needs
+
+    plots.save(plots.scorecard(rows, title=heading), folder / "scorecard.png")
+
+
+def print_scorecard(rows: Sequence[Row], *, heading: str, console: Console | None = None) -> None:
+    """The scorecard as a terminal table."""
+    table = Table(title=heading, show_lines=False, title_justify="left")
+    for name in ("what", "paper", "replications", "yours [95%], n", "baseline", "verdict"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(row.title, row.paper or "-", row.replications or "-", _ours(row), _baseline(row), row.verdict)
+    (console or Console()).print(table)
+
+
+def _ours(row: Row) -> str:
+    if row.id == "capture.tokens_per_second":
+        return f"{row.ours:.0f} [{row.low:.0f}, {row.high:.0f}], n = {row.n}"
+    return f"{row.ours:.2f} [{row.low:.2f}, {row.high:.2f}], n = {row.n}"
+
+
+def _baseline(row: Row) -> str:
+    return "-" if row.baseline is None else f"{row.baseline:.2f} ({row.baseline_name})"
