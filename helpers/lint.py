@@ -64,7 +64,7 @@ def _stem(word: str) -> str:
 def leaks(text: str, emotion: str, banned: str) -> list[tuple[str, str]]:
     """(reason, word) for each way `text` names `emotion`. `banned` is a `;` list; a trailing `*` matches any ending."""
     low = text.lower().replace("\u2019", "'")
-    name = emotion.replace("-", "[- ]").replace(" ", "[- ]")
+    name = re.sub("[- ]", "[- ]", emotion)
     found = [("leak", emotion)] if re.search(rf"\b{name}\b", low) else []
     words = set(_WORD.findall(low)) | set(re.findall(r"[a-z]+", low))
     if " " not in emotion and "-" not in emotion:

@@ -30,7 +30,7 @@ def _planted(signal: float, confound: float = 0.0, seed: int = 0):
     unrated = ~np.isfinite(valence)
     valence[unrated], arousal[unrated] = rng.uniform(-0.8, 0.8, unrated.sum()), rng.uniform(-0.5, 0.5, unrated.sum())
     nuisance = rng.standard_normal(len(ratings))
-    stories = pd.DataFrame([(e, f"t{t}") for e in ratings.index for t in range(TOPICS)], columns=["emotion", "topic"])
+    stories = pd.DataFrame([(e, f"t{t}", ("first", "third")[(i + t) % 2]) for i, e in enumerate(ratings.index) for t in range(TOPICS)], columns=["emotion", "topic", "person"])
     row = np.repeat(np.arange(len(ratings)), TOPICS)
     topic_offset = rng.standard_normal((TOPICS, D)) * 5
     values = (signal * 3 * valence[row, None] * axes[0] + signal * 2 * arousal[row, None] * axes[1] + confound * nuisance[row, None] * axes[2]
@@ -90,8 +90,10 @@ def _topic_means(acts, stories):
 def test_learning_curve_rises_with_topics():
     stories, acts, _, _ = _planted(signal=0.25)
     curve = learning_curve(acts.at(0), stories, draws=4)
-    assert list(curve.topics) == [1, 2, 3, 4, 6]
+    assert list(curve.topics) == [2, 4, 6]
     assert curve.pc1_valence.iloc[-1] > curve.pc1_valence.iloc[0]
+    with pytest.raises(ValueError, match="first person as in the third"):
+        learning_curve(acts.at(0)[::2], stories.iloc[::2])
 
 
 def test_clusters_find_planted_groups():
