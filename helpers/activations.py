@@ -21,6 +21,7 @@ from helpers.chat import Prompt, plain
 from helpers.errors import CourseError
 from helpers.models import Model, check_blocks
 from helpers.paths import CACHE, slug
+from helpers.remote import one_line_errors
 
 _VERSION = 1  # part of the cache key: raise it when the numbers a capture gives change
 
@@ -173,7 +174,8 @@ def _traced(model: Model, prompts: list[Prompt], weights: list[np.ndarray], bloc
         at = width - len(prompt) if side == "left" else 0
         spread[row, :, at:at + len(prompt)] = torch.from_numpy(weight)
     layers, stop = [model.blocks[b] for b in blocks], blocks[-1] < model.n_blocks - 1
-    return _trace_means(model.nn, layers, inputs, spread.to(model.device), stop, model.remote).numpy()
+    with one_line_errors(model.name, model.remote):
+        return _trace_means(model.nn, layers, inputs, spread.to(model.device), stop, model.remote).numpy()
 
 
 def _trace_means(nn, layers, inputs, weights, stop, remote):  # noqa: ANN001, ANN202 - nnsight ships this source to the server as it stands

