@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.activations import Activations, capture_means
+from helpers.activations import Activations, capture, capture_means
 from helpers.artifacts import CONVENTION, read_artifact, write_tensors
+from helpers.chat import Prompt, plain
 from helpers.corpus import corpus_hash, read_neutral, read_stories
 from helpers.errors import CourseError
 from helpers.models import Model, default_block
 from helpers.paths import artifact_dir
 from helpers.vectors import EmotionVectors
 
-SKIP, SHARE = 50, 0.5
+SKIP, SHARE, OPENING = 50, 0.5, 40
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Course:
         stories: the corpus, one row a story.
         story_means: activations of the stories at the default block only (that is what ships).
         neutral: activations of the neutral texts at all blocks.
+        openings: activations over the first 40 tokens of the neutral texts (sink left out) at the default block: what a short text is held against.
         raw: vectors as difference of means; vectors: the same with neutral variance projected out.
         live: True if computed here and now, False if replayed from the artefact.
     """
@@ -40,6 +42,7 @@ class Course:
     stories: pd.DataFrame
     story_means: Activations
     neutral: Activations
+    openings: Activations
     raw: EmotionVectors
     vectors: EmotionVectors
     live: bool
@@ -60,24 +63,26 @@ def load_course(model: Model, *, live: bool = False, topics: int | None = None) 
     folder = artifact_dir(model.name)
     expected = {"model": model.name, "revision": model.revision, "convention": CONVENTION, "corpus": corpus_hash(stories)}
     raw = EmotionVectors.load(folder / "vectors.safetensors", expected)
-    arrays = {name: _activations(folder / f"{name}.safetensors", expected) for name in ("stories", "neutral")}
-    return Course(stories, arrays["stories"], arrays["neutral"], raw, raw.denoise(arrays["neutral"], SHARE), live=False)
+    arrays = {name: _activations(folder / f"{name}.safetensors", expected) for name in ("stories", "neutral", "openings")}
+    return Course(stories, arrays["stories"], arrays["neutral"], arrays["openings"], raw, raw.denoise(arrays["neutral"], SHARE), live=False)
 
 
 def compute(model: Model, stories: pd.DataFrame) -> Course:
     """Capture, difference of means, denoise: the whole method on this model."""
     means = capture_means(model, list(stories.text), skip=SKIP)
     neutral = capture_means(model, list(read_neutral().text), skip=SKIP)
+    starts = [Prompt(text, plain(model, text, 0).ids[: OPENING + 1], {"opening": tuple(range(1, OPENING + 1))}) for text in read_neutral().text]
+    openings = capture(model, starts, ("opening",), blocks=[default_block(model)], cache=True)["opening"]
     raw = EmotionVectors.from_means(means, list(stories.emotion), default=default_block(model), corpus=corpus_hash(stories),
                                     stories=len(stories), skip=SKIP, date=date.today().isoformat(), seed=0, command="python -m helpers.run --ship")
     only = replace(means, values=means.values[:, [means.blocks.index(raw.default)]], norms=means.norms[:, [means.blocks.index(raw.default)]], blocks=(raw.default,))
-    return Course(stories, only, neutral, raw, raw.denoise(neutral, SHARE), live=True)
+    return Course(stories, only, neutral, openings, raw, raw.denoise(neutral, SHARE), live=True)
 
 
 def ship(course: Course, folder: Path) -> None:
     """Write the artefact: vectors at all blocks, story means at the default block, neutral means; half precision, with provenance."""
     course.raw.save(folder / "vectors.safetensors")
-    for name, acts in (("stories", course.story_means), ("neutral", course.neutral)):
+    for name, acts in (("stories", course.story_means), ("neutral", course.neutral), ("openings", course.openings)):
         arrays = {"values": acts.values.astype(np.float16), "norms": acts.norms, "blocks": np.array(acts.blocks)}
         write_tensors(folder / f"{name}.safetensors", arrays, {**course.raw.provenance, "span": acts.span})
 
@@ -99,10 +104,12 @@ def check_live(course: Course, model: Model, *, n: int = 6, seed: int | None = N
     return float(cosine.min())
 
 
-def neutral_reference(course: Course, block: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and spread of every emotion's reading over the neutral texts, [emotion] each: a reading is large only beside these."""
-    block = course.vectors.default if block is None else block
-    readings = course.vectors.read(course.neutral.at(block), block)
+def neutral_reference(course: Course) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and spread of every emotion's reading over the openings of neutral texts at the default block, [emotion] each.
+
+    A reading is large only beside these. Openings, since a short text scatters more than a long one and begins without context.
+    """
+    readings = course.vectors.read(course.openings.at(course.vectors.default))
     return readings.mean(0), readings.std(0)
 
 

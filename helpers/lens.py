@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from helpers.activations import capture_tokens
 from helpers.chat import Prompt, plain, token_texts
@@ -67,16 +67,27 @@ def logit_lens(model: Model, rows: Float[np.ndarray, "n d"], base: Float[np.ndar
     return (logits[1:] - logits[:1]).numpy()
 
 
-def top_tokens(model: Model, raised: Float[np.ndarray, "vocabulary"], k: int = 8) -> list[str]:
-    """The k tokens raised most, as readable words: only tokens that start a word and are made of letters."""
+def top_tokens(model: Model, raised: Float[np.ndarray, "vocabulary"], among: Sequence[int], k: int = 8) -> list[str]:
+    """The k tokens of `among` raised most, as readable words: only tokens that start a word and are made of letters.
+
+    Most of a vocabulary is rare fragments whose unembedding rows were hardly trained; they top every list and mean nothing. So rank
+    the tokens of real texts (`seen_tokens`).
+    """
     words: list[str] = []
-    for token in np.argsort(-raised):
+    among = np.asarray(among)
+    for token in among[np.argsort(-raised[among])]:
         text = model.tokenizer.decode([int(token)])
         if text.startswith(" ") and text.strip().isalpha() and text.strip().isascii() and len(text) > 3 and text.strip().lower() not in words:
             words.append(text.strip().lower())
             if len(words) == k:
                 break
     return words
+
+
+def seen_tokens(model: Model, texts: Sequence[str], least: int = 3) -> Int[np.ndarray, "token"]:
+    """Ids of the tokens that occur at least so often in the texts."""
+    counts = np.bincount([i for text in texts for i in model.tokenizer(text)["input_ids"]])
+    return np.flatnonzero(counts >= least)
 
 
 def first_tokens(model: Model, words: Sequence[str]) -> list[int]:

@@ -27,11 +27,11 @@ CLUSTER_COLOURS = {
 }
 _STYLE = {"figure.dpi": 100, "savefig.dpi": 150, "font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left", "axes.titlecolor": INK, "axes.labelcolor": INK,
           "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "legend.frameon": False, "figure.constrained_layout.use": True}
+plt.rcParams.update(_STYLE)
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwargs: object) -> tuple[Figure, np.ndarray]:
-    with plt.rc_context(_STYLE):
-        fig, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **kwargs)
+    fig, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **kwargs)
     plt.close(fig)  # returned figures show once, as the cell's value; open ones would show twice
     return fig, axes
 
@@ -54,7 +54,7 @@ def emotion_bars(reading: Reading, mean: Float[np.ndarray, "emotion"], spread: F
     ax.barh([reading.emotions[i] for i in top], z[top], color=[_emotion_colour(reading.emotions[i]) for i in top])
     ax.axvspan(-2, 2, color=GREY, alpha=0.2, lw=0)
     ax.set_xlim(left=min(0, z[top].min()))
-    ax.set_xlabel("reading, in standard deviations over neutral texts (grey: within two)")
+    ax.set_xlabel("reading, in standard deviations over openings of neutral texts (grey: within two)")
     ax.set_title(title or f"This text moves {reading.emotions[top[-1]]!r} most ({z[top[-1]]:.1f} sd above neutral)")
     return fig
 
@@ -120,8 +120,8 @@ def circumplex(circle: Circumplex, *, title: str = "", source: str = "") -> Figu
     ax.set(xlabel=f"PC1 ({circle.explained[0]:.0%} of variance), turned towards human valence", ylabel=f"PC2 ({circle.explained[1]:.0%}), turned towards human arousal", xticks=[], yticks=[])
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=4, fontsize=8, handletextpad=0.2)
     v, a = circle.valence, circle.arousal
-    ax.set_title((title or "The circumplex") + f"\nPC1 and valence r = {v.value:.2f} [{v.low:.2f}, {v.high:.2f}] (random directions up to {v.null[1]:.2f}); "
-                 f"PC2 and arousal r = {a.value:.2f} [{a.low:.2f}, {a.high:.2f}] (up to {a.null[1]:.2f}); n = {v.n} words" + (f"\n{source}" if source else ""), fontsize=10)
+    ax.set_title((title or "The circumplex") + (f" ({source})" if source else "") + f"\nPC1 and valence: r = {v.value:.2f} [{v.low:.2f}, {v.high:.2f}], random directions up to {v.null[1]:.2f}; n = {v.n} words\n"
+                 f"PC2 and arousal: r = {a.value:.2f} [{a.low:.2f}, {a.high:.2f}], random directions up to {a.null[1]:.2f}", fontsize=10)
     return fig
 
 
@@ -177,17 +177,16 @@ def recognition(found: Recognition, *, title: str) -> Figure:
 def intensity(table: pd.DataFrame) -> Figure:
     """Readings as the number in each prompt is turned up, one panel a template."""
     templates = list(dict.fromkeys(table.template))
-    fig, axes = _figure(11, 6, 2, (len(templates) + 1) // 2)
+    fig, axes = _figure(11, 7.5, 2, (len(templates) + 1) // 2)
     for ax, template in zip(axes.flat, templates):
         part = table[table.template == template]
         for row in part.itertuples():
             series = np.array(row.readings)
-            ax.plot(row.values, series - series.mean(), "o-", ms=3, color=_emotion_colour(row.emotion), label=f"{row.emotion} {'up' if row.expected > 0 else 'down'}? rho {row.rho:+.2f}")
+            ax.plot(row.values, series - series.mean(), "o-", ms=3, color=_emotion_colour(row.emotion), label=f"{row.emotion} should {'rise' if row.expected > 0 else 'fall'}: rho {row.rho:+.2f}")
         ax.set_xscale("log")
         ax.axhline(0, color=GREY, lw=0.6)
-        ax.set(xlabel=f"{template.replace('_', ' ')} ({part.unit.iloc[0]})")
-        ax.set_title(f"random directions: |rho| to {part.null.iloc[0]:.2f}", fontsize=9)
-        ax.legend(fontsize=8)
+        ax.set_title(f"{template.replace('_', ' ')} ({part.unit.iloc[0]})\nrandom directions reach |rho| {part.null.iloc[0]:.2f}", fontsize=9)
+        ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1))
     right = ((table.rho * table.expected) > 0).sum()
     beyond = ((table.rho * table.expected) > table.null).sum()
     fig.suptitle(f"{right} of {len(table)} readings move the way a person would expect; {beyond} go beyond the 95% band of random directions", x=0.01, ha="left", fontsize=11, color=INK)
@@ -203,9 +202,11 @@ def dose(response: DoseResponse, *, title: str = "") -> Figure:
     own = [response.own_mean(i) for i in range(len(x))]
     null = np.array([e.null for e in own])
     ax.fill_between(x, null[:, 0], null[:, 1], color=GREY, alpha=0.35, lw=0, label=f"{response.random.shape[1]} random directions, 95%")
-    for j, word in enumerate(response.words):
+    ends = np.array([response.change[-1, j, j] for j in range(len(response.words))])
+    for j, y in enumerate(_apart(ends, 0.03 * (max(ends.max(), null.max()) - min(ends.min(), null.min())))):
+        word = response.words[j]
         ax.plot(x, response.change[:, j, j], color=_emotion_colour(word), lw=0.9, alpha=0.7)
-        ax.annotate(word, (x[-1], response.change[-1, j, j]), xytext=(3, 0), textcoords="offset points", fontsize=7, color=_emotion_colour(word), va="center")
+        ax.annotate(word, (x[-1], y), xytext=(4, 0), textcoords="offset points", fontsize=7.5, color=_emotion_colour(word), va="center")
     ax.errorbar(x, [e.value for e in own], yerr=[[e.value - e.low for e in own], [e.high - e.value for e in own]], color=INK, fmt="o-", lw=2, ms=4, label="own word, mean and interval")
     ax.plot(x, [response.other(i).mean() for i in range(len(x))], "s--", color=INK, ms=4, label="other words, mean")
     ax.axhline(0, color=GREY, lw=0.6)
@@ -213,6 +214,14 @@ def dose(response: DoseResponse, *, title: str = "") -> Figure:
     ax.legend(fontsize=8, loc="upper left")
     ax.set_title(title)
     return fig
+
+
+def _apart(values: np.ndarray, gap: float) -> np.ndarray:
+    """Label heights: the values, pushed up where two are closer than `gap`."""
+    out, last = values.astype(float).copy(), -np.inf
+    for i in np.argsort(values):
+        out[i] = last = max(values[i], last + gap)
+    return out
 
 
 def forest(rows: Sequence[tuple[str, Estimate]], *, title: str, xlabel: str, references: Mapping[str, float] | None = None) -> Figure:

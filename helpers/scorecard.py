@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.padding import Padding
 
 from helpers.artifacts import write_bytes
 from helpers.corpus import read_table
@@ -71,13 +72,14 @@ def write_scorecard(rows: Sequence[Row], folder: Path, *, heading: str) -> None:
 
 
 def print_scorecard(rows: Sequence[Row], *, heading: str, console: Console | None = None) -> None:
-    """The scorecard as a terminal table."""
-    table = Table(title=heading, show_lines=False, title_justify="left")
-    for name in ("what", "paper", "replications", "yours [95%], n", "baseline", "verdict"):
-        table.add_column(name, overflow="fold")
+    """The scorecard in the terminal, two lines a row so that it reads at any width."""
+    say = console or Console()
+    say.rule(heading, align="left")
     for row in rows:
-        table.add_row(row.title, row.paper or "-", row.replications or "-", _ours(row), _baseline(row), row.verdict)
-    (console or Console()).print(table)
+        say.print(f"[bold]{escape(row.title)}[/bold]", highlight=False)
+        parts = [f"yours {_ours(row)}", f"baseline {_baseline(row)}" if row.baseline is not None else "", f"paper {row.paper}" if row.paper else "",
+                 f"replications {row.replications}" if row.replications else "", row.verdict]
+        say.print(Padding(escape(" | ".join(part for part in parts if part)), (0, 0, 0, 3)), highlight=False)
 
 
 def _ours(row: Row) -> str:

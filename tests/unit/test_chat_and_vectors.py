@@ -171,6 +171,6 @@ def test_artefact_arrays_have_no_pickles(course):
     from helpers.paths import artifact_dir
 
     files = sorted(f.name for f in artifact_dir("smollm2-135m").iterdir())
-    assert files == ["neutral.safetensors", "stories.safetensors", "vectors.safetensors"]
+    assert files == ["neutral.safetensors", "openings.safetensors", "stories.safetensors", "vectors.safetensors"]
     arrays, _ = read_artifact(artifact_dir("smollm2-135m") / "vectors.safetensors")
     assert arrays["raw"].shape == (171, 30, 576)
