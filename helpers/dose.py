@@ -64,6 +64,12 @@ class DoseResponse:
         null = self.random[dose][picks, np.arange(len(self.words))].mean(1)
         return replace(mean_interval(self.own(dose)), null=band(null), null_name="random directions")
 
+    def summary(self, dose: int) -> str:
+        """Own words, other words and the random band at one dose, in a line."""
+        mean, up = self.own_mean(dose), int((self.own(dose) > 0).sum())
+        return (f"at {self.strengths[dose]:g}, own word up in {up} of {len(self.words)}; mean {mean.value:+.2f} nats [{mean.low:+.2f}, {mean.high:+.2f}]; "
+                f"random directions {mean.null[0]:+.2f} to {mean.null[1]:+.2f}; other words {self.other(dose).mean():+.2f}")
+
 
 def frame_prompt(model: Model, frame: str) -> Prompt:
     """The prompt of one frame, as chat where the model has a chat format, else as plain text."""

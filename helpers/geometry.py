@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.cluster.hierarchy import leaves_list, linkage
 from sklearn.cluster import KMeans
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, RidgeCV
 from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import KFold, cross_val_predict
 
@@ -104,6 +104,28 @@ def cross_validated(features: Float[np.ndarray, "emotion k"], norm: Float[np.nda
     x, y = features[both], norm[both]
     guesses = np.mean([cross_val_predict(LinearRegression(), x, y, cv=KFold(folds, shuffle=True, random_state=seed + i)) for i in range(repeats)], axis=0)
     return correlation(guesses, y, seed=seed)
+
+
+def readout(points: Float[np.ndarray, "emotion d"], emotions: Sequence[str], norm: str, *, folds: int = 10, seed: int = 0) -> Estimate:
+    """r between a human rating and its ridge fit from the whole vectors, each word predicted by a fit that did not see it.
+
+    It asks whether the rating can be read off the vectors at all, on whatever axis; the principal components ask whether it is a
+    *main* axis. The band is the same fit on shuffled ratings.
+    """
+    human = read_ratings().reindex(list(emotions))
+    if norm not in human:
+        raise unknown("rating column", norm, human.columns)
+    y = human[norm].to_numpy(float)
+    both = np.isfinite(y)
+    x, y = points[both] - points[both].mean(0), y[both]
+    x = x / np.linalg.norm(x, axis=1).mean()
+    cv, rng = KFold(folds, shuffle=True, random_state=seed), np.random.default_rng(seed)
+
+    def guess(target: np.ndarray) -> np.ndarray:
+        return cross_val_predict(RidgeCV(np.logspace(-3, 3, 7)), x, target, cv=cv)
+
+    shuffled = [correlation(guess(mixed), mixed, resamples=1).value for mixed in (rng.permutation(y) for _ in range(40))]
+    return replace(correlation(guess(y), y, seed=seed), null=band(shuffled), null_name="shuffled ratings")
 
 
 def correlation_table(scores: Float[np.ndarray, "emotion pc"], emotions: Sequence[str]) -> pd.DataFrame:

@@ -32,7 +32,7 @@ REASONS = {
     "missing cell": "an emotion without a story on a topic",
 }
 MIN_WORDS, MAX_WORDS, MIN_TOKENS = 90, 140, 110
-_REFUSAL = re.compile(r"\b(as an ai|i cannot|i can't write|i'm sorry, but i|here is (a|the) (short )?(story|paragraph)|language model)\b", re.I)
+_REFUSAL = re.compile(r"\b(as an ai|(i cannot|i can't|unable to) (write|create|generate|help|provide|assist|fulfil)|i'm sorry, but i|here is (a|the) (short )?(story|paragraph)|language model)\b", re.I)
 _SPEECH = re.compile(r"\"[^\"]*\"|\u201c[^\u201d]*\u201d")
 _FIRST = re.compile(r"\b(I|I'm|I'd|I've|I'll|my|me|My|Me|mine|myself)\b")
 _WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")

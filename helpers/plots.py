@@ -164,9 +164,10 @@ def matrix(values: Float[np.ndarray, "row column"], rows: Sequence[str], columns
     return fig
 
 
-def recognition(found: Recognition, *, title: str) -> Figure:
-    """Prompts by candidate emotions; the right one is boxed."""
-    fig = matrix(found.scores / found.scores.std(), found.table.emotion, found.candidates, title=title, label="centred score (sd)", width=8, height=0.26 * len(found.table) + 2.6)
+def recognition(found: Recognition, words: Recognition | None = None) -> Figure:
+    """Prompts by candidate emotions; the right one is boxed. `words` is the no-model baseline on the same prompts."""
+    title = f"Right emotion: {found}" + (f"; word counts {words.hits}" if words else "")
+    fig = matrix(found.scores / found.scores.std(), found.table.emotion, found.candidates, title=title.replace("; chance", "\n(chance") + ")", label="centred score (sd)", width=8, height=0.26 * len(found.table) + 2.6)
     ax = fig.axes[0]
     for row, emotion in enumerate(found.table.emotion):
         ax.add_patch(plt.Rectangle((found.candidates.index(emotion), row), 1, 1, fill=False, ec=INK, lw=1.6))
@@ -194,8 +195,8 @@ def intensity(table: pd.DataFrame) -> Figure:
     return fig
 
 
-def dose(response: DoseResponse, *, title: str = "") -> Figure:
-    """Own word, other words and random directions by steering strength."""
+def dose(response: DoseResponse, at: float = 0.1) -> Figure:
+    """Own word, other words and random directions by steering strength; the verdict is the one at strength `at`."""
     fig, axes = _figure(8, 4.4)
     ax = axes[0, 0]
     x = np.array(response.strengths)
@@ -212,8 +213,26 @@ def dose(response: DoseResponse, *, title: str = "") -> Figure:
     ax.axhline(0, color=GREY, lw=0.6)
     ax.set(xlabel="steering strength (fraction of the mean residual norm)", ylabel="change in log-probability (nats)")
     ax.legend(fontsize=8, loc="upper left")
-    ax.set_title(title)
+    ax.set_title(f'"{response.frame}": ' + response.summary(response.strengths.index(at)).replace("; random", ";\nrandom"), fontsize=10)
     return fig
+
+
+def layer_sweep(sweep: pd.DataFrame, fixed: int) -> Figure:
+    """The circumplex at every block (geometry.layer_sweep), the paper's figures as references, the fixed block marked."""
+    here = sweep[sweep.block == fixed].iloc[0]
+    return lines(sweep, "block", _CIRCLE_SERIES, ylabel="r (n = 45)", mark=fixed, mark_label="fixed in advance", references={"paper, valence 0.81": 0.81, "paper, arousal 0.66": 0.66},
+                 title=f"Every block; at the fixed one valence {here.pc1_valence:.2f}, arousal {here.pc2_arousal:.2f} on PC2, {here.pc3_arousal:.2f} on PC3, {here.arousal_fit:.2f} from three")
+
+
+def learning_curve(curve: pd.DataFrame) -> Figure:
+    """What more topics buy (recognition.learning_curve)."""
+    series = {name: label for name, label in _CIRCLE_SERIES.items() if name in curve}
+    return lines(curve, "topics", series, ylabel="r (n = 45)", spread={"pc1_valence": "pc1_sd", "pc2_arousal": "pc2_sd"},
+                 title=f"With {curve.topics.iloc[-1]} topics: valence {curve.pc1_valence.iloc[-1]:.2f}, arousal {curve.pc2_arousal.iloc[-1]:.2f}; with {curve.topics.iloc[0]}: "
+                       f"{curve.pc1_valence.iloc[0]:.2f} and {curve.pc2_arousal.iloc[0]:.2f}\n(mean and spread over ten random choices of topics)")
+
+
+_CIRCLE_SERIES = {"pc1_valence": "PC1 and valence", "pc2_arousal": "PC2 and arousal", "pc3_arousal": "PC3 and arousal", "arousal_fit": "arousal from three components, cross-validated"}
 
 
 def _apart(values: np.ndarray, gap: float) -> np.ndarray:

@@ -34,6 +34,11 @@ class Recognition:
     def hits(self) -> int:
         return int((self.table["rank"] <= self.k).sum())
 
+    def __str__(self) -> str:
+        n, chance = len(self.table), self.k / len(self.candidates)
+        band_text = f"; {self.rate.null_name} up to {self.rate.null[1]:.2f}" if self.rate.null else ""
+        return f"{self.hits} of {n} among the first {self.k} of {len(self.candidates)} [{self.rate.low:.2f}, {self.rate.high:.2f}]; chance {chance * n:.0f}{band_text}"
+
 
 def heldout_top(rows: Float[np.ndarray, "story d"], emotions: Sequence[str], topics: Sequence[str], *, k: int = 10) -> Estimate:
     """Share of stories whose emotion is among the k nearest vectors, built each time without the story's topic.

@@ -28,7 +28,7 @@ from helpers.corpus import TWELVE, read_implicit, read_neutral
 from helpers.course import Course, check_live, denoised_rows, load_course, neutral_reference, ship
 from helpers.dose import dose_response, steered_texts
 from helpers.errors import CourseError
-from helpers.geometry import circumplex, circumplex_of, layer_sweep
+from helpers.geometry import circumplex, circumplex_of, layer_sweep, readout
 from helpers.lens import read_emotions
 from helpers.lint import lint
 from helpers.models import Model, load_model
@@ -137,13 +137,15 @@ def circle_rows(walk: Walk, course: Course) -> list[Row]:
             rows.append(make_row(f"circumplex.pc1_valence.{ratings}", ours.valence, seconds=seconds, baseline=text.valence.value, baseline_name="word counts"))
             rows.append(make_row(f"circumplex.pc2_arousal.{ratings}", ours.arousal, seconds=seconds, baseline=text.arousal.value, baseline_name="word counts"))
             walk.say.print(f"   {ratings}: PC1-valence {ours.valence}\n      PC2-arousal {ours.arousal}\n      PC3-arousal {ours.arousal_pc3.value:.2f}, arousal from three PCs (cross-validated) {ours.arousal_fit}")
+        for name in ("valence", "arousal"):
+            start = time.perf_counter()
+            ours, text = (readout(points, course.vectors.emotions, f"glasgow2019_{name}") for points in (course.vectors.at(), words.raw))
+            rows.append(make_row(f"circumplex.{name}_readout.glasgow2019", ours, seconds=time.perf_counter() - start, baseline=text.value, baseline_name="word counts"))
+            walk.say.print(f"   {name} read off the whole vectors: {ours}; word counts {text.value:.2f}", markup=False)
         walk.picture("circumplex", plots.circumplex(circumplex_of(course.vectors), title=f"Block {course.vectors.default} of {walk.model.name}", source=course.source))
-        sweep = layer_sweep(course.vectors)
-        walk.picture("layers", plots.lines(sweep, "block", {"pc1_valence": "PC1 and valence", "pc2_arousal": "PC2 and arousal", "pc3_arousal": "PC3 and arousal", "arousal_fit": "arousal from three PCs"},
-                                           title="The circumplex at every block; the dotted one was fixed in advance", ylabel="r (n = 45)", mark=course.vectors.default, mark_label="fixed"))
-        curve = learning_curve(denoised_rows(course), course.stories)
-        walk.picture("learning_curve", plots.lines(curve, "topics", {"pc1_valence": "PC1 and valence", "pc2_arousal": "PC2 and arousal", "arousal_fit": "arousal from three PCs"},
-                                                   title="What more topics buy (mean and spread over random choices of topics)", ylabel="r (n = 45)", spread={"pc1_valence": "pc1_sd", "pc2_arousal": "pc2_sd"}))
+        walk.picture("layers", plots.layer_sweep(layer_sweep(course.vectors), course.vectors.default))
+        if course.stories.topic.nunique() >= 4:  # fewer would be a single point
+            walk.picture("learning_curve", plots.learning_curve(learning_curve(denoised_rows(course), course.stories)))
     return rows
 
 
@@ -163,8 +165,8 @@ def recognition_rows(walk: Walk, course: Course) -> list[Row]:
             found = implicit(vectors, read_prompts(walk.model, list(table.prompt), block=vectors.default), table)
             text = recognise(words.read(list(table.prompt))[:, [words.emotions.index(e) for e in TWELVE]], table.emotion, TWELVE)
             rows.append(make_row(row_id, found.rate, seconds=time.perf_counter() - start, baseline=text.rate.value, baseline_name="word counts"))
-            walk.say.print(f"   {which}: {found.hits} of {len(table)} in the first three of twelve; word counts {text.hits}")
-            walk.picture(f"implicit_{which}", plots.recognition(found, title=f"{found.hits} of {len(table)} situations: right emotion in the first three (chance {len(table) / 4:.0f}; word counts {text.hits})"))
+            walk.say.print(f"   {which}: {found}; word counts {text.hits}", markup=False)
+            walk.picture(f"implicit_{which}", plots.recognition(found, text))
     return rows
 
 
@@ -178,7 +180,7 @@ def steering_rows(walk: Walk, course: Course) -> list[Row]:
         chance = np.quantile((response.random[1] > 0).mean(1), [0.025, 0.975])
         up = replace(up, null=(float(chance[0]), float(chance[1])), null_name="random directions")
         seconds = time.perf_counter() - start
-        walk.picture("dose", plots.dose(response, title=f"At 0.1, own word up in {int((own > 0).sum())} of 12, mean {change.value:+.2f} nats [{change.low:+.2f}, {change.high:+.2f}]"))
+        walk.picture("dose", plots.dose(response))
         texts = steered_texts(walk.model, course.vectors, "Write one sentence about your evening.", emotions=("happy", "sad", "calm", "desperate"), strengths=(0.0, 0.2), max_new_tokens=30)
         _say_texts(walk, texts)
     return [make_row("steering.own_word_up", up, seconds=seconds), make_row("steering.own_word_logprob", change, seconds=seconds)]

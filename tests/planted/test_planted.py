@@ -225,3 +225,20 @@ def test_neutral_components_reach_the_share():
 def test_unknown_ratings_are_refused_by_name():
     with pytest.raises(ValueError, match="unknown ratings 'rm1976': did you mean 'rm1977'"):
         circumplex(np.zeros((171, 5)), read_ratings().index, ratings="rm1976")
+
+
+def test_readout_finds_a_rating_on_any_axis_and_not_in_noise():
+    from helpers.geometry import readout
+
+    ratings = read_ratings()
+    rng = np.random.default_rng(0)
+    valence = ratings.glasgow2019_valence.fillna(5).to_numpy() - 5
+    axes = np.linalg.qr(rng.standard_normal((D, 5)))[0].T
+    points = rng.standard_normal((171, 4)) * 9 @ axes[:4] + valence[:, None] * axes[4] + 0.1 * rng.standard_normal((171, D))
+    found = readout(points, ratings.index, "glasgow2019_valence")
+    assert circumplex(points, ratings.index, ratings="glasgow2019").valence.value < 0.5  # not a main axis
+    assert found.value > 0.9 and found.beyond_null
+    noise = readout(rng.standard_normal((171, D)), ratings.index, "glasgow2019_valence")
+    assert noise.value < 0.4 and not noise.low > noise.null[1]
+    with pytest.raises(ValueError, match="did you mean 'glasgow2019_valence'"):
+        readout(points, ratings.index, "glasgow2019_valense")
