@@ -46,7 +46,7 @@ def save(fig: Figure, path: Path) -> None:
 
 
 def emotion_bars(reading: Reading, mean: Float[np.ndarray, "emotion"], spread: Float[np.ndarray, "emotion"], *, k: int = 10, title: str = "") -> Figure:
-    """The k emotions a text moves most, in standard deviations of neutral texts."""
+    """The k emotions a text moves most above `mean`, in standard deviations of neutral texts."""
     z = (reading.mean - mean) / spread
     top = np.argsort(-z)[:k][::-1]
     fig, axes = _figure(6.4, 0.3 * k + 1.2)
@@ -54,7 +54,7 @@ def emotion_bars(reading: Reading, mean: Float[np.ndarray, "emotion"], spread: F
     ax.barh([reading.emotions[i] for i in top], z[top], color=[_emotion_colour(reading.emotions[i]) for i in top])
     ax.axvspan(-2, 2, color=GREY, alpha=0.2, lw=0)
     ax.set_xlim(left=min(0, z[top].min()))
-    ax.set_xlabel("reading, in standard deviations over openings of neutral texts (grey: within two)")
+    ax.set_xlabel("difference, in standard deviations over openings of neutral texts (grey: within two)")
     ax.set_title(title or f"This text moves {reading.emotions[top[-1]]!r} most ({z[top[-1]]:.1f} sd above neutral)")
     return fig
 
@@ -99,7 +99,7 @@ def lines(table: pd.DataFrame, x: str, series: Mapping[str, str], *, title: str,
         ax.axhline(value, color=GREY, lw=1, ls="--")
         ax.annotate(label, (table[x].min(), value), xytext=(2, 3), textcoords="offset points", fontsize=8, color="#6b6b78")
     ax.set(xlabel=x, ylabel=ylabel)
-    ax.legend(loc="lower right", fontsize=9)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=9)
     ax.set_title(title)
     return fig
 
