@@ -10,7 +10,7 @@ from html import escape
 
 import ipywidgets as ipw
 import numpy as np
-from IPython.display import HTML, display
+from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from helpers import plots
@@ -68,7 +68,7 @@ def emotion_lens(model: Model, course: Course, text: str) -> ipw.VBox:
     """Type any text; see which emotions it moves."""
     box = ipw.Textarea(value=text, layout=ipw.Layout(width="100%", height="70px"))
     emotion = ipw.Dropdown(options=course.vectors.emotions, value="happy", description="colour by")
-    return _shell([box, emotion], lambda: display(HTML(lens_html(model, course, box.value, emotion.value))), "Read")
+    return _shell([box, emotion], lambda: HTML(lens_html(model, course, box.value, emotion.value)), "Read")
 
 
 def circumplex_explorer(course: Course) -> ipw.VBox:
@@ -76,7 +76,7 @@ def circumplex_explorer(course: Course) -> ipw.VBox:
     block = ipw.IntSlider(value=course.vectors.default, min=min(course.vectors.blocks), max=max(course.vectors.blocks), description="block", continuous_update=False)
     ratings = ipw.Dropdown(options=list(NORMS), description="ratings")
     denoised = ipw.Checkbox(value=True, description="denoised")
-    return _shell([block, ratings, denoised], lambda: display(explorer_figure(course, block.value, ratings.value, denoised.value)), "Draw")
+    return _shell([block, ratings, denoised], lambda: explorer_figure(course, block.value, ratings.value, denoised.value), "Draw")
 
 
 def steering_playground(model: Model, course: Course, prompt: str = "How was your day?") -> ipw.VBox:
@@ -84,20 +84,20 @@ def steering_playground(model: Model, course: Course, prompt: str = "How was you
     box = ipw.Text(value=prompt, layout=ipw.Layout(width="100%"))
     emotion = ipw.Dropdown(options=course.vectors.emotions, value="calm", description="emotion")
     strength = ipw.FloatSlider(value=0.15, min=-MAX_STRENGTH, max=MAX_STRENGTH, step=0.05, description="strength", continuous_update=False)
-    return _shell([box, emotion, strength], lambda: display(HTML(playground_html(model, course, box.value, emotion.value, strength.value))), "Write")
+    return _shell([box, emotion, strength], lambda: HTML(playground_html(model, course, box.value, emotion.value, strength.value)), "Write")
 
 
-def _shell(controls: list[ipw.Widget], draw: Callable[[], None], label: str) -> ipw.VBox:
+def _shell(controls: list[ipw.Widget], draw: Callable[[], HTML | Figure], label: str) -> ipw.VBox:
     """Controls, a button and an output; the work is done on a click, so that a notebook that is only read shows nothing broken."""
     out, button = ipw.Output(), ipw.Button(description=label, button_style="primary")
 
     def clicked(_: object) -> None:
-        out.clear_output(wait=True)
-        with out:
-            try:
-                draw()
-            except CourseError as error:
-                display(HTML(f'<p style="color:#c1121f;font:13px sans-serif">{escape(str(error))}</p>'))
+        out.outputs = ()
+        try:
+            shown = draw()
+        except CourseError as error:
+            shown = HTML(f'<p style="color:#c1121f;font:13px sans-serif">{escape(str(error))}</p>')
+        out.append_display_data(shown)
 
     button.on_click(clicked)
     return ipw.VBox([*controls, button, out])
