@@ -15,9 +15,11 @@ course: setup
 lab: setup
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
+# One thread a worker: two workers with two threads each fight over two cores and cells time out.
+test: export OMP_NUM_THREADS = 1
 test: setup
 	$(BIN)/python -m pytest tests/unit tests/planted tests/remote tests/browser -n 2 --dist loadfile
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 -n 2 --dist loadfile notebooks/
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -n 2 --dist loadfile notebooks/
 
 bench: setup
 	$(BIN)/python -m benchmarks.capture
