@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.stats import spearmanr
 
 from helpers.activations import capture
@@ -31,8 +31,13 @@ class Recognition:
     rate: Estimate
 
     @property
+    def right(self) -> Bool[np.ndarray, "prompt"]:
+        """Which prompts have their emotion among the first k."""
+        return (self.table["rank"] <= self.k).to_numpy()
+
+    @property
     def hits(self) -> int:
-        return int((self.table["rank"] <= self.k).sum())
+        return int(self.right.sum())
 
     def __str__(self) -> str:
         n, chance = len(self.table), self.k / len(self.candidates)

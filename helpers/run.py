@@ -35,7 +35,7 @@ from helpers.models import Model, load_model
 from helpers.paths import artifact_dir, results_dir
 from helpers.recognition import heldout_top, implicit, learning_curve, read_prompts, recognise
 from helpers.scorecard import Row, make_row, print_scorecard, write_scorecard
-from helpers.stats import mean_interval, wilson
+from helpers.stats import mean_interval, paired_p, wilson
 
 SENTENCE = "The letter had been open on the table for two days, and still nobody had said a word about it."
 
@@ -134,13 +134,13 @@ def circle_rows(walk: Walk, course: Course) -> list[Row]:
             start = time.perf_counter()
             ours, text = circumplex_of(course.vectors, ratings=ratings), circumplex(words.raw, words.emotions, ratings=ratings)
             seconds = time.perf_counter() - start
-            rows.append(make_row(f"circumplex.pc1_valence.{ratings}", ours.valence, seconds=seconds, baseline=text.valence.value, baseline_name="word counts"))
-            rows.append(make_row(f"circumplex.pc2_arousal.{ratings}", ours.arousal, seconds=seconds, baseline=text.arousal.value, baseline_name="word counts"))
+            rows.append(make_row(f"circumplex.pc1_valence.{ratings}", ours.valence, seconds=seconds, baseline=text.valence, baseline_name="word counts"))
+            rows.append(make_row(f"circumplex.pc2_arousal.{ratings}", ours.arousal, seconds=seconds, baseline=text.arousal, baseline_name="word counts"))
             walk.say.print(f"   {ratings}: PC1-valence {ours.valence}\n      PC2-arousal {ours.arousal}\n      PC3-arousal {ours.arousal_pc3.value:.2f}, arousal from three PCs (cross-validated) {ours.arousal_fit}")
         for name in ("valence", "arousal"):
             start = time.perf_counter()
             ours, text = (readout(points, course.vectors.emotions, f"glasgow2019_{name}") for points in (course.vectors.at(), words.raw))
-            rows.append(make_row(f"circumplex.{name}_readout.glasgow2019", ours, seconds=time.perf_counter() - start, baseline=text.value, baseline_name="word counts"))
+            rows.append(make_row(f"circumplex.{name}_readout.glasgow2019", ours, seconds=time.perf_counter() - start, baseline=text, baseline_name="word counts"))
             walk.say.print(f"   {name} read off the whole vectors: {ours}; word counts {text.value:.2f}", markup=False)
         walk.picture("circumplex", plots.circumplex(circumplex_of(course.vectors), title=f"Block {course.vectors.default} of {walk.model.name}", source=course.source))
         walk.picture("layers", plots.layer_sweep(layer_sweep(course.vectors), course.vectors.default))
@@ -157,15 +157,15 @@ def recognition_rows(walk: Walk, course: Course) -> list[Row]:
         start = time.perf_counter()
         ours = heldout_top(denoised_rows(course), stories.emotion, stories.topic)
         text = heldout_top(words.counts, stories.emotion, stories.topic)
-        rows.append(make_row("vectors.heldout_top10", ours, seconds=time.perf_counter() - start, baseline=text.value, baseline_name="word counts"))
+        rows.append(make_row("vectors.heldout_top10", ours, seconds=time.perf_counter() - start, baseline=text, baseline_name="word counts"))
         walk.say.print(f"   right emotion among ten of 171: {ours}; word counts {text.value:.2f}")
     with walk.step("Situations that never name the emotion"):
         for row_id, which in (("vectors.implicit_top3", "main"), ("vectors.implicit24_top3", "heldout")):
             start, table = time.perf_counter(), read_implicit(which)
             found = implicit(vectors, read_prompts(walk.model, list(table.prompt), block=vectors.default), table)
             text = recognise(words.read(list(table.prompt))[:, [words.emotions.index(e) for e in TWELVE]], table.emotion, TWELVE)
-            rows.append(make_row(row_id, found.rate, seconds=time.perf_counter() - start, baseline=text.rate.value, baseline_name="word counts"))
-            walk.say.print(f"   {which}: {found}; word counts {text.hits}", markup=False)
+            rows.append(make_row(row_id, found.rate, seconds=time.perf_counter() - start, baseline=text.rate, baseline_name="word counts"))
+            walk.say.print(f"   {which}: {found}; word counts {text.hits}, paired p = {paired_p(found.right, text.right):.2f}", markup=False)
             walk.picture(f"implicit_{which}", plots.recognition(found, text))
     return rows
 

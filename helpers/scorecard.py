@@ -36,27 +36,27 @@ class Row:
     seconds: float
 
 
-def make_row(row_id: str, estimate: Estimate, *, seconds: float, baseline: float | None = None, baseline_name: str = "") -> Row:
+def make_row(row_id: str, estimate: Estimate, *, seconds: float, baseline: Estimate | None = None, baseline_name: str = "") -> Row:
     """A row for one estimate. Without a baseline of its own, the upper end of the estimate's chance band is the baseline.
 
-    The verdict compares the interval with the chance band and with the no-model baseline; it never compares with the paper's number,
-    which comes from another model and another corpus.
+    The verdict compares the interval with the chance band and with the interval of the no-model baseline, which was measured on the same
+    few words or prompts and wobbles as much; it never compares with the paper's number, which comes from another model and corpus.
     """
     reference = read_table(DATA / "reference_results.csv", ("id", "title", "paper", "replications")).set_index("id")
     if row_id not in reference.index:
         raise unknown("scorecard row", row_id, reference.index)
     known = reference.loc[row_id].fillna("")
     return Row(row_id, str(known.title), str(known.paper), str(known.replications), round(estimate.value, 4), round(estimate.low, 4), round(estimate.high, 4), estimate.n,
-               None if baseline is None and estimate.null is None else round(estimate.null[1] if baseline is None else baseline, 4),
+               None if baseline is None and estimate.null is None else round(estimate.null[1] if baseline is None else baseline.value, 4),
                baseline_name or estimate.null_name, _verdict(estimate, baseline, baseline_name), round(seconds, 1))
 
 
-def _verdict(estimate: Estimate, baseline: float | None, baseline_name: str) -> str:
+def _verdict(estimate: Estimate, baseline: Estimate | None, baseline_name: str) -> str:
     parts = []
     if estimate.null is not None:
         parts.append("beyond chance" if estimate.low > estimate.null[1] else "above chance, interval overlaps" if estimate.value > estimate.null[1] else "within chance")
     if baseline is not None:
-        parts.append(f"above {baseline_name}" if estimate.low > baseline else f"no better than {baseline_name}" if estimate.value <= baseline else f"not clearly above {baseline_name}")
+        parts.append(f"above {baseline_name}" if estimate.low > baseline.high else f"no better than {baseline_name}" if estimate.value <= baseline.value else f"not clearly above {baseline_name}")
     return "; ".join(parts) or "measured"
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import stats as sps
+from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
@@ -70,6 +71,15 @@ def wilson(hits: int, n: int) -> Estimate:
         raise CourseError(f"a rate needs 0 <= hits <= n and n >= 1, found {hits} of {n}")
     low, high = proportion_confint(hits, n, alpha=0.05, method="wilson")
     return Estimate(hits / n, float(low), float(high), n)
+
+
+def paired_p(first: Bool[np.ndarray, "item"], second: Bool[np.ndarray, "item"]) -> float:
+    """Exact McNemar p (two-sided): do two methods, tried on the same items, differ in how often they are right?"""
+    first, second = np.asarray(first, bool), np.asarray(second, bool)
+    if first.shape != second.shape:
+        raise CourseError(f"paired items: {len(first)} and {len(second)} answers, expected as many of each")
+    table = [[(first & second).sum(), (first & ~second).sum()], [(~first & second).sum(), (~first & ~second).sum()]]
+    return float(mcnemar(table, exact=True).pvalue)
 
 
 def band(values: Sequence[float], share: float = 0.95) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from helpers.activations import Activations
 from helpers.corpus import read_ratings
 from helpers.geometry import circumplex, circumplex_of, clusters, cross_validated
 from helpers.recognition import heldout_top, learning_curve, recognise
-from helpers.stats import band, correlation, holm, mean_interval, permutation_p, random_directions, wilson
+from helpers.stats import band, correlation, holm, mean_interval, paired_p, permutation_p, random_directions, wilson
 from helpers.vectors import EmotionVectors, neutral_components
 
 D, TOPICS = 64, 6
@@ -164,6 +164,16 @@ def test_wilson_known_values():
 def test_holm_known_values():
     # Holm 1979 by hand: 0.01 x 4, 0.02 x 3, 0.03 x 2, 0.04 x 1, made monotone
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.02]), [0.04, 0.06, 0.06, 0.06])
+
+
+def test_paired_p_known_values():
+    # Exact McNemar by hand: 6 against 1 discordant gives 2 x (1 + 7) / 2^7 = 0.125; agreement everywhere gives 1
+    first = np.array([1] * 15 + [1] * 6 + [0] + [0] * 2, bool)
+    second = np.array([1] * 15 + [0] * 6 + [1] + [0] * 2, bool)
+    assert paired_p(first, second) == pytest.approx(0.125) and paired_p(second, first) == pytest.approx(0.125)
+    assert paired_p(first, first) == pytest.approx(1)
+    with pytest.raises(ValueError, match="24 and 23 answers"):
+        paired_p(first, second[1:])
 
 
 def test_permutation_p_is_small_for_an_effect_and_even_for_none():

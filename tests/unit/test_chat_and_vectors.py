@@ -123,6 +123,13 @@ def test_replay_that_does_not_agree_is_refused(course, model):
         check_live(replace(course, story_means=replace(course.story_means, values=values)), model, n=2, seed=1)
 
 
+def test_a_neighbouring_story_is_not_taken_for_the_same(course, model):
+    """Bare means of any two stories agree to 0.97 and more; the check must still tell the very next story from the right one."""
+    values = np.roll(course.story_means.values, 1, axis=0)
+    with pytest.raises(CourseError, match=r"disagree \(cosine (-?0\.[0-8]|0\.9[0-4])"):
+        check_live(replace(course, story_means=replace(course.story_means, values=values)), model, n=3, seed=2)
+
+
 def test_vectors_are_the_story_means_they_come_with(course):
     """The two halves of the artefact tell one story: difference of means at the default block, to half precision."""
     again = EmotionVectors.from_means(course.story_means, course.stories.emotion, default=course.raw.default)

@@ -9,7 +9,7 @@ import pytest
 from helpers.corpus import (TWELVE, check_crossed, check_emotion, corpus_hash, emotion_names, read_appraisals, read_implicit, read_intensity, read_neutral, read_ratings, read_stories,
                             read_table, read_topics)
 from helpers.errors import CourseError
-from helpers.lint import MAX_WORDS, MIN_TOKENS, MIN_WORDS, REASONS, leaks, lint
+from helpers.lint import MIN_TOKENS, REASONS, leaks, lint
 from helpers.paths import DATA
 
 
